@@ -1,0 +1,1 @@
+"""YAML → a validated definition; pure: no database, no LangGraph."""
