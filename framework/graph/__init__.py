@@ -1,0 +1,1 @@
+"""A definition becomes a compiled LangGraph graph; opens no connection."""

@@ -6,10 +6,11 @@ Production code knows only these protocols: `faults` implements `FaultHook`,
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 RUN_CONTEXT_KEY = "__holdfast_run"
 """Key in `config["configurable"]`. The two underscores keep it out of LangGraph's stored metadata."""
@@ -74,6 +75,14 @@ class FaultScope:
     node_try: NodeTry | None
     inputs: Mapping[str, Any] = field(default_factory=dict)
     state: Mapping[str, Any] = field(default_factory=dict)
+    commit: Literal["writes", "checkpoint"] | None = None
+    """At a commit: the result of one task (then `node` and `node_try` say which), or a step's checkpoint."""
+    step: int | None = None
+    """At a commit: LangGraph's step; -1 is the input, 0 the start, 1 the first nodes.
+
+    The result of a task counts to the step that its node runs in, not to the
+    checkpoint that it is stored beside.
+    """
 
 
 class FaultHook(Protocol):
@@ -132,8 +141,8 @@ class RunContext:
 
     `admission` holds what expressions see as `run.`, and the moments that
     `today()` and `now()` were evaluated to when the run was accepted.
-    `base_step` is the step of the thread's head when this run began, so that
-    `max_steps` counts this run's steps only.
+    `base_step` is the step of this run's input checkpoint, -1 on a new thread;
+    its first nodes run at `base_step + 2`, which `max_steps` counts as one.
     """
 
     run_id: str
@@ -148,5 +157,7 @@ class RunContext:
     base_step: int = -1
     fatal: BaseException | None = None
     """Set by the checkpointer when a write of this run failed: nothing more may be saved."""
+    saving: set[asyncio.Task[Any]] = field(default_factory=set)
+    """Task writes on their way to the database."""
     observe: Callable[[str, NodeTry, Mapping[str, Any]], None] | None = None
     """Told of each `started`, `ended`, `retrying` for the live view; must not raise."""
