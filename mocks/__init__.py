@@ -1,0 +1,1 @@
+"""Stand-ins for the outside services, so that everything can be tried without an account."""

@@ -1,0 +1,1 @@
+"""Mail, Slack and calendar in; one page with the plan of a day out."""

@@ -1,0 +1,1 @@
+"""A plain LangGraph graph, run by Holdfast without a change to it."""
