@@ -1,3 +1,3 @@
 """Fixtures for all tests."""
 
-pytest_plugins = ["tests.support.postgres", "tests.support.storage"]
+pytest_plugins = ["tests.support.postgres", "tests.support.storage", "tests.support.figures"]

@@ -1,4 +1,4 @@
-"""One zygote for all crash tests, a project for each, and the figures at the end."""
+"""One zygote for all crash tests, and a project for each."""
 
 from __future__ import annotations
 
@@ -62,23 +62,3 @@ def clean_runs(
 def long_form(request: pytest.FixtureRequest) -> bool:
     """Whether the tests that take minutes were asked for: then others try more points, too."""
     return bool(request.config.option.markexpr != "not long")
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Print what was counted: how much was tried, and what survived."""
-    # The acceptance tests share this hook; one of the two is enough.
-    if getattr(terminalreporter, "figures_are_told", False):
-        return
-    terminalreporter.figures_are_told = True  # type: ignore[attr-defined]  # a note to the other one
-    lines = [
-        f"{report.nodeid.partition('::')[2]}: {text}"
-        for reports in terminalreporter.stats.values()
-        for report in reports
-        if getattr(report, "when", None) == "call"
-        for name, text in report.user_properties
-        if name == "figures"
-    ]
-    if lines:
-        terminalreporter.section("crash figures")
-        for line in lines:
-            terminalreporter.write_line(line)

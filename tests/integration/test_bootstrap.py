@@ -375,6 +375,7 @@ def test_what_is_installed_is_compared_with_what_is_asked_for(tmp_path: Path):
 
 
 @pytest.mark.timeout(400)
+@pytest.mark.long
 def test_both_commands_at_once_set_up_a_fresh_copy(tmp_path: Path):
     """The real thing: everything is downloaded and installed, from the index that pip is set to."""
     copy = tmp_path / "project"
