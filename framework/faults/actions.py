@@ -172,7 +172,7 @@ async def perform(action: Action, *, cut_database: CutDatabaseNow) -> StandIn | 
             # A copy: what a reducer changes in it must not be seen by the next try.
             return StandIn(copy.deepcopy(value))
         case _:
-            raise NotImplementedError(action.name)
+            raise AssertionError(f"no effect is known for the action {action.name!r}")
     return None
 
 
